@@ -111,6 +111,22 @@ class ExpressionError(UsageError):
         return super().__str__() + _pointed(self.source, self.span)
 
 
+def refuse_text(name: str, value: object, what: str) -> None:
+    """Refuse a text where several are expected: each of its characters would be taken as one of them.
+
+    Args:
+        name: The name of the argument.
+        value: What was given for it.
+        what: What it is a list of.
+
+    Raises:
+        UsageError: The value is a text.
+    """
+    if isinstance(value, str):
+        message = f"{name} is the string {value!r}, not a list of {what}"
+        raise UsageError(message, hint=f"write {name}=[{value!r}]")
+
+
 class MergeConflictError(UsageError):
     """Bundles disagree about a run while they are merged.
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pull_logs.errors import UsageError
+from pull_logs.errors import UsageError, refuse_text
 from pull_logs.fetch.api import RetryPolicy
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import ArtifactSelection, FileSelection, select_files
@@ -86,8 +86,7 @@ class PullOptions:
         if self.via not in WAYS:
             raise UsageError(f"via is {self.via!r}, not one of {listed(WAYS)}")
         for name, patterns in (("files", self.files), ("media", self.media)):
-            if isinstance(patterns, str):
-                raise UsageError(f"{name} is the string {patterns!r}, not a list of patterns")
+            refuse_text(name, patterns, "patterns")
         try:
             re.compile(self.metrics or "")
         except re.error as exc:

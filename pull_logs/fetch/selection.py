@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pull_logs.errors import UsageError
+from pull_logs.errors import UsageError, refuse_text
 from pull_logs.runs import PageUrl, RunInfo, RunPath, RunReference
 
 
@@ -90,12 +90,19 @@ class Selection:
         projects: All runs of each `entity/project`, or `project` with a default entity, or its URL.
         sweeps: All runs of each `entity/project/sweep_id`, or less where there are defaults, or its URL.
         filter: Keeps some of the runs of projects and sweeps, and of `runs` too; None keeps all.
+
+    Raises:
+        UsageError: One string is given for several.
     """
 
     runs: tuple[RunReference, ...] = ()
     projects: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
     filter: RunFilter | None = None
+
+    def __post_init__(self) -> None:
+        refuse_text("projects", self.projects, "projects")
+        refuse_text("sweeps", self.sweeps, "sweeps")
 
     def covers(self, info: RunInfo) -> bool:
         """Return whether a run is one of the selection, as far as its recorded facts show.

@@ -9,7 +9,7 @@ import pytest
 
 import pull_logs
 from pull_logs.errors import UsageError
-from pull_logs.fetch import PullOptions
+from pull_logs.fetch import PullOptions, Selection
 from pull_logs.snapshot import FileSelection
 
 
@@ -18,7 +18,7 @@ from pull_logs.snapshot import FileSelection
     [
         ({"concurrency": 0}, "concurrency is 0, not between 1 and 256"),
         ({"concurrency": 257}, "concurrency is 257, not between 1 and 256"),
-        ({"files": "*.log"}, "files is the string '*.log', not a list of patterns"),
+        ({"files": "*.log"}, "files is the string '*.log', not a list of patterns; write files=['*.log']"),
         ({"files": ["*.log", ""]}, "a pattern for files is empty; write '*' for every file"),
         (
             {"files": ["*"], "max_file_size": -1},
@@ -52,3 +52,12 @@ def test_options_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         options.metrics = "acc"  # type: ignore[misc]
     assert not hasattr(options, "__dict__")
+
+
+@pytest.mark.parametrize("name", ["projects", "sweeps"])
+def test_one_string_is_not_a_selection(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Selection(**{name: "acme/nano"})  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"{name} is the string 'acme/nano', not a list of {name}; write {name}=['acme/nano']"
+    )

@@ -405,7 +405,11 @@ def test_a_folder_with_a_file_missing_names_it(good: Path, name: str) -> None:
     assert message == damaged(good, f"{name!r} is missing")
 
 
-def test_an_empty_folder_is_no_bundle(tmp_path: Path) -> None:
+def test_any_other_folder_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     path = str(tmp_path / "empty")
-    assert refusal(tmp_path / "empty").message == f"{path!r} is damaged: 'FORMAT' is missing"
+    (tmp_path / "empty" / "notes.txt").touch()
+    assert str(refusal(tmp_path / "empty")) == (
+        f"the folder {path!r} is not a bundle: it has no datapackage.json; name a bundle in it, or the folder"
+        " that one was unzipped to"
+    )

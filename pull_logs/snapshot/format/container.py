@@ -23,8 +23,10 @@ from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileErr
 from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.manifest import MAX_FORMAT, refuse_newer_format
 from pull_logs.snapshot.format.names import (
+    DIGEST,
     FILES,
     FORMAT,
+    MANIFEST,
     TABLE_FOLDER,
     is_member_name,
     member_order,
@@ -316,6 +318,11 @@ class FolderContainer(Container):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if not any(os.path.lexists(path / name) for name in (FORMAT, MANIFEST, DIGEST)):
+            raise UnsafeFileError(
+                f"the folder {str(path)!r} is not a bundle: it has no {MANIFEST}",
+                hint="name a bundle in it, or the folder that one was unzipped to",
+            )
         if (path / FORMAT).is_file() and not (path / FORMAT).is_symlink():
             with self._open_file(FORMAT) as file:
                 refuse_newer_format(file.read(MAX_FORMAT), path=str(path))

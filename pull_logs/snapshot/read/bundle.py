@@ -14,7 +14,7 @@ from itertools import count
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from pull_logs.errors import MetricNotFoundError, RunNotFoundError
+from pull_logs.errors import MetricNotFoundError, RunNotFoundError, refuse_text
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.bundle_location import container_at, is_bundle_set
@@ -228,11 +228,13 @@ class Bundle(Mapping[str, Run]):
             columns: The metrics wanted; all if None. Only these are read.
 
         Raises:
+            UsageError: `columns` is one string.
             MetricNotFoundError: A metric is in no run.
             BundleDamagedError: A history is damaged.
         """
         from pull_logs.snapshot.read.dataframe import to_long_frame
 
+        refuse_text("columns", columns, "names")
         frame = to_long_frame(self.run_paths, (run.arrow_table(columns) for run in self.runs()), columns)
         found = frozenset(frame["metric"].cat.categories)
         for name in columns or ():

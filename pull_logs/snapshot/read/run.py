@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pull_logs.errors import MetricNotFoundError
+from pull_logs.errors import MetricNotFoundError, refuse_text
 from pull_logs.frames import FactsBuilder, IndexEntry, MetricFacts, Vector
 from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import ROW_GROUP, Encoded
 from pull_logs.snapshot.read.parquet_member import ParquetMember
 from pull_logs.snapshot.read.run_facts import RunFacts
-from pull_logs.suggestions import did_you_mean
+from pull_logs.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,8 +200,10 @@ class Run(RunFacts):
             max_step: The step before which to end.
 
         Raises:
+            UsageError: `keys` is one string.
             BundleDamagedError: The history is damaged.
         """
+        refuse_text("keys", keys, "names")
         wanted = None if keys is None else frozenset(keys)
         rows = range(self._first_row(min_step), self.rows)
         for _, batch in self.batches_at(wanted, rows=rows):
@@ -231,18 +233,20 @@ class Run(RunFacts):
         missing one. Only the requested columns are read.
 
         Raises:
+            UsageError: `columns` is one string.
             MetricNotFoundError: A requested column is in no row.
             BundleDamagedError: The history is damaged.
         """
         from pull_logs.snapshot.read.dataframe import to_frame
 
+        refuse_text("columns", columns, "names")
         frame = to_frame(self.arrow_table(columns), columns)
         for name in columns or ():
             if name not in frame.columns:
-                raise MetricNotFoundError(
-                    f"run {str(self.path)!r} has no metric {name!r}",
-                    hint=did_you_mean(name, self.column_names()),
-                )
+                known = [other for other in self.column_names() if other != STEP]
+                every = f"it has {listed(known) or 'no metrics'}"
+                hint = did_you_mean(name, known, otherwise=every)
+                raise MetricNotFoundError(f"run {str(self.path)!r} has no metric {name!r}", hint=hint)
         return frame
 
     def system_schema(self) -> pa.Schema | None:

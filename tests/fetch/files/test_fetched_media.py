@@ -213,5 +213,5 @@ async def test_files_that_arrived_are_not_asked_again_after_a_stop_though_the_ro
 
 
 def test_one_pattern_is_not_a_list() -> None:
-    with pytest.raises(UsageError, match=r"^media is the string 'val', not a list of patterns$"):
+    with pytest.raises(UsageError, match=r"^media is the string 'val', not a list of patterns; write "):
         PullOptions(media="val")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs import snapshot
-from pull_logs.errors import BundleDamagedError, MetricNotFoundError, RunNotFoundError
+from pull_logs.errors import BundleDamagedError, MetricNotFoundError, RunNotFoundError, UsageError
 from pull_logs.rows.batches import RESIDUAL, batch_rows
 from pull_logs.rows.canonical import canon_row, same
 from pull_logs.rows.hashing import rows_hash
@@ -435,3 +435,30 @@ def test_the_package_gives_out_these_names() -> None:
     assert all(getattr(snapshot, name).__name__ == name for name in dir(snapshot))
     with pytest.raises(AttributeError, match=r"^No pull_logs.snapshot attribute nothing$"):
         getattr(snapshot, "nothing")  # noqa: B009 - no stub has it
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("columns", lambda bundle: next(bundle.runs()).history("loss")),
+        ("columns", lambda bundle: bundle.long_frame("loss")),
+        ("keys", lambda bundle: list(next(bundle.runs()).scan_history("loss"))),
+        ("keys", lambda bundle: list(next(bundle.runs()).scan_history(keys="loss", max_step=1))),
+    ],
+)
+def test_one_string_is_not_a_list_of_names(
+    name: str, read: Callable[[Bundle], object], tmp_path: Path
+) -> None:
+    path = make_bundle(tmp_path / "b.wandb.zip", [bundle_run()])
+    with open_bundle(path) as bundle, pytest.raises(UsageError) as caught:
+        read(bundle)
+    assert str(caught.value) == f"{name} is the string 'loss', not a list of names; write {name}=['loss']"
+
+
+def test_a_metric_that_no_row_has_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    runs = [bundle_run(rows=[{"_step": 0, "loss": 1}]), bundle_run("acme/nano/empty", rows=[])]
+    with open_bundle(make_bundle(tmp_path / "b.wandb.zip", runs)) as bundle:
+        for run, hint in (("3fk2a", "it has 'loss'"), ("empty", "it has no metrics")):
+            with pytest.raises(MetricNotFoundError) as caught:
+                bundle[run].history(["zz"])
+            assert str(caught.value) == f"run 'acme/nano/{run}' has no metric 'zz'; {hint}"
