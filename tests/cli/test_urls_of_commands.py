@@ -1,7 +1,7 @@
 """Wherever a command takes a bundle or writes an output, a URL does what a path does.
 
 The commands are found by a walk over the command line, so that a new one has to be added here, with what it
-answers over a path and over `s3://`, which are compared byte for byte.
+answers over a path and over a URL of each service, which are compared byte for byte.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import fsspec
 import pytest
 from bundlekit import bundle_run, make_bundle
 from consolekit import console_of, printed
-from objectserver import ObjectServer, lab_server
+from objectserver import ObjectServer, every_service_slowly, lab_server
 
 from pull_logs.cli.bundle_paths import FILE_OUT, FOLDER_OUT, OUT, named_bundles
 from pull_logs.cli.main import cli, main
@@ -26,7 +25,6 @@ from pull_logs.snapshot import add_bundles, open_store
 from pull_logs.snapshot.format import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
-ROOT = "s3://lab/"
 PAGE = TextFile(record_of("media/html/page.html", [b"<p>"]), b"<p>")
 POINTER = {"_type": "html-file", "path": PAGE.record.name, "size": 3}
 
@@ -154,8 +152,8 @@ def test_every_output_takes_a_url_or_is_refused_for_a_reason() -> None:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[ObjectServer]:
-    with lab_server() as server:
+def running(request: pytest.FixtureRequest) -> Iterator[ObjectServer]:
+    with lab_server(getattr(request, "param", "s3")) as server:
         yield server
 
 
@@ -193,14 +191,13 @@ def inputs(running: ObjectServer, tmp_path_factory: pytest.TempPathFactory) -> P
     """A folder and a bucket with the same files."""
     folder = tmp_path_factory.mktemp("urls")
     make_inputs(folder)
-    upload(folder)
+    upload(running, folder)
     return folder
 
 
-def upload(folder: Path) -> None:
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
+def upload(server: ObjectServer, folder: Path) -> None:
     files = [file for file in folder.rglob("*") if file.is_file()]
-    system.put([*map(str, files)], [f"lab/{file.relative_to(folder).as_posix()}" for file in files])
+    server.system().put([*map(str, files)], [f"lab/{file.relative_to(folder).as_posix()}" for file in files])
 
 
 @pytest.fixture
@@ -224,9 +221,10 @@ def changing_set(server: ObjectServer, inputs: Path) -> Iterator[None]:
     yield
     shutil.rmtree(inputs / "set")
     kept.rename(inputs / "set")
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.rm("lab/set/", recursive=True)
-    upload(inputs)
+    system = server.system()
+    for name in system.find("lab/set"):
+        system.rm_file(name)
+    upload(server, inputs)
 
 
 def words_of(case: str, root: str, outputs: str) -> list[str]:
@@ -245,12 +243,13 @@ def words_of(case: str, root: str, outputs: str) -> list[str]:
 FOLDER = Path(__file__).parents[2] / "fixtures" / "digits"
 
 
-def answer(capfd: pytest.CaptureFixture[str], words: list[str]) -> tuple[int, str, list[str]]:
+def answer(capfd: pytest.CaptureFixture[str], words: list[str], root: str = "") -> tuple[int, str, list[str]]:
     """Return the exit code of a command, what it prints, and its messages without those about uploads."""
     code = main(words)
     out, err = capfd.readouterr()
-    lines = [line for line in err.replace(ROOT, "").splitlines() if not any(one in line for one in UPLOADED)]
-    return code, out.replace(ROOT, "").replace("set/", "set"), [line.replace("set/", "set") for line in lines]
+    out, err = (text.replace(root, "") if root else text for text in (out, err))
+    lines = [line for line in err.splitlines() if not any(one in line for one in UPLOADED)]
+    return code, out.replace("set/", "set"), [line.replace("set/", "set") for line in lines]
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -259,8 +258,8 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
-def uploaded(prefix: str) -> dict[str, bytes]:
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
+def uploaded(server: ObjectServer, prefix: str) -> dict[str, bytes]:
+    system = server.system()
     return {name.removeprefix(prefix): system.cat_file(name) for name in system.find(prefix)}
 
 
@@ -271,6 +270,7 @@ def by_default() -> Iterator[Any]:
             yield case if case in BY_DEFAULT else pytest.param(case, marks=pytest.mark.slow)
 
 
+@every_service_slowly
 @pytest.mark.parametrize("case", [*by_default()])
 def test_a_url_is_answered_as_a_path_is(
     server: ObjectServer,
@@ -286,15 +286,15 @@ def test_a_url_is_answered_as_a_path_is(
     Path(outputs).mkdir()
     here = answer(capfd, words_of(case, "", outputs))
     server.requests.clear()
-    there = answer(capfd, words_of(case, ROOT, outputs))
+    there = answer(capfd, words_of(case, server.at(""), outputs), server.at(""))
     assert there == here
-    assert uploaded(f"lab/{outputs}/") == written(Path(outputs))
+    assert uploaded(server, f"lab/{outputs}/") == written(Path(outputs))
     if "{o}" in case:
         assert written(Path(outputs))
     left = [file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()]
     assert set(left) <= {"lock"}
     if case.startswith("set"):
-        assert uploaded("lab/set/").keys() == written(Path("set")).keys()
+        assert uploaded(server, "lab/set/").keys() == written(Path("set")).keys()
     if "{o}" not in case and not case.startswith(CHANGES):
         assert {method for method, _ in server.requests} <= {"GET", "HEAD"}
 
@@ -309,7 +309,7 @@ def test_the_demo_is_written_to_objects(
     shown = capfd.readouterr()
     assert "\n  pull-logs serve s3://lab/demo/first.wandb.zip\n" in shown.out
     assert "\ns3://lab/demo/first-report.html: 16 runs, 20 metrics, " in shown.err
-    found = uploaded("lab/demo/")
+    found = uploaded(server, "lab/demo/")
     assert sorted(found) == ["first-report.html", "first.wandb.zip"]
     assert str(tmp_path) not in shown.out + shown.err
     assert str(tmp_path).encode() not in found["first-report.html"]

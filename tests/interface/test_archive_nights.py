@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from objectserver import ObjectServer, lab_server
+from objectserver import ObjectServer, every_service_slowly, lab_server
 from scripted_wandb import QUICK, SETTINGS, FakeRun, Instant, ScriptedWandb, rows_of
 
 from pull_logs.errors import NetworkError, RunNotFoundError, UsageError
@@ -272,48 +272,50 @@ def test_an_empty_project_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def storage() -> Iterator[ObjectServer]:
-    with lab_server() as server:
+def running(request: pytest.FixtureRequest) -> Iterator[ObjectServer]:
+    with lab_server(getattr(request, "param", "s3")) as server:
         yield server
 
 
 def puts(storage: ObjectServer) -> list[str]:
     found = [path for method, path in storage.requests if method in ("PUT", "POST")]
     storage.requests.clear()
-    return [Path(path.partition("?")[0]).suffix for path in found]
+    return [suffix for path in found for suffix in (".zip", ".parquet") if suffix in path]
 
 
+@every_service_slowly
 def test_faults_of_object_storage_publish_nothing_and_lose_nothing(
-    storage: ObjectServer, tmp_path: Path
+    running: ObjectServer, tmp_path: Path
 ) -> None:
     """What was downloaded is on this machine, and the next night uploads it without a request for rows."""
     server = ScriptedWandb(logging("a", 30), exported("b", 20))
-    archive = Archive("s3://lab/archive/", tmp_path / "work", server)
+    archive = Archive(running.at("archive/"), tmp_path / "work", server)
     archive.night()
-    assert puts(storage) == [".zip", ".parquet"]
+    assert puts(running) == [".zip", ".parquet"]
     grow(server)
     for part in (".wandb.zip", "catalog-"):
-        storage.fault = lambda method, path, part=part: "503" if method == "PUT" and part in path else ""  # type: ignore[misc]
+        running.fault = lambda method, path, part=part: "503" if method == "PUT" and part in path else ""  # type: ignore[misc]
         with pytest.raises(NetworkError):
             archive.night()
-        storage.fault = lambda _method, _path: ""
+        running.fault = lambda _method, _path: ""
         assert archive.rows() == {"a": 30, "b": 20}
-    puts(storage)
+    puts(running)
     report = archive.night()
     assert report.changes.rows_received == 0
     assert archive.rows() == {"a": 33, "b": 20}
-    assert puts(storage) == [".zip", ".parquet"]
+    assert puts(running) == [".zip", ".parquet"]
     archive.night()
-    assert puts(storage) == []
+    assert puts(running) == []
 
 
-def test_a_new_machine_goes_on_with_the_prefix_alone(storage: ObjectServer, tmp_path: Path) -> None:
+@every_service_slowly
+def test_a_new_machine_goes_on_with_the_prefix_alone(running: ObjectServer, tmp_path: Path) -> None:
     """It requests the new rows, and the last ones that the member has."""
     server = ScriptedWandb(logging("a", 30), exported("b", 20))
-    Archive("s3://lab/archive/", tmp_path / "work", server).night()
+    Archive(running.at("archive/"), tmp_path / "work", server).night()
     grow(server)
-    storage.requests.clear()
-    other = Archive("s3://lab/archive/", tmp_path / "other", server)
+    running.requests.clear()
+    other = Archive(running.at("archive/"), tmp_path / "other", server)
     report = other.night()
     assert report.changes.rows_received == OVERLAP + 3
     assert other.runs_of(report) == ["a"]

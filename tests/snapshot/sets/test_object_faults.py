@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-import fsspec
 import pytest
-from objectserver import ObjectServer
+from objectserver import ObjectServer, every_service_slowly
 from setkit import held
 from writerkit import (
     BEFORE,
@@ -32,15 +31,16 @@ pytest_plugins = ["setfixtures"]
 @pytest.fixture
 def fresh(lab: ObjectServer, template: Path) -> Callable[[], str]:
     """Makes that set under another prefix, and returns its URL."""
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    system = lab.system()
     numbers = count()
 
     def copied() -> str:
-        url = f"s3://lab/{next(numbers)}/"
+        name = str(next(numbers))
         for file in (template / "set").rglob("*"):
             if file.is_file():
-                system.pipe_file(url + file.relative_to(template / "set").as_posix(), file.read_bytes())
-        return url
+                path = file.relative_to(template / "set").as_posix()
+                system.pipe_file(f"lab/{name}/{path}", file.read_bytes())
+        return lab.at(f"{name}/")
 
     return copied
 
@@ -67,6 +67,7 @@ def fail(server: ObjectServer, fresh: Callable[[], str], given: Path, work: Work
     return failed
 
 
+@every_service_slowly
 @pytest.mark.parametrize(
     ("work", "request_part"),
     [
@@ -90,6 +91,7 @@ def test_a_request_of_a_change_that_fails_loses_nothing(
     assert fail(lab, fresh, template / "given", work, fault)
 
 
+@every_service_slowly
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fault", ["lost", "reset", "cut"])
@@ -109,6 +111,7 @@ def test_storage_that_goes_away_at_each_request(
     assert at > 4
 
 
+@every_service_slowly
 @pytest.mark.parametrize(("first", "second", "at"), [(compact, add_again, 20), (add, compact, 3)])
 def test_writers_of_a_prefix_meet(
     fresh: Callable[[], str], template: Path, first: Work, second: Work, at: int

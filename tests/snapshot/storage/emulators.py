@@ -19,6 +19,8 @@ import pytest
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _ATTEMPTS = 300
+_MODULES = os.environ.get("PULL_LOGS_NODE_MODULES", "node_modules")
+"""What npm has installed; tests do not see the variable."""
 
 
 @contextmanager
@@ -37,8 +39,7 @@ def fake_gcs_server() -> Iterator[Application]:
 @contextmanager
 def azurite() -> Iterator[Application]:
     """Run Azurite, of npm."""
-    modules = os.environ.get("PULL_LOGS_NODE_MODULES", "node_modules")
-    program = shutil.which("azurite-blob", path=f"{modules}/.bin{os.pathsep}{os.environ['PATH']}")
+    program = shutil.which("azurite-blob", path=f"{_MODULES}/.bin{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip("needs `npm install azurite`, and PULL_LOGS_NODE_MODULES")
     port = _free_port()

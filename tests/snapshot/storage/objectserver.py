@@ -43,6 +43,13 @@ every_service = pytest.mark.parametrize(
 )
 """Runs a test that uses the fixture `running` with each service, otherwise with S3."""
 
+every_service_slowly = pytest.mark.parametrize(
+    "running",
+    ["s3", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*KINDS[1:], *EMULATORS))],
+    indirect=True,
+)
+"""The same, where only S3 is not slow."""
+
 LARGE_BODIES = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 """What aiohttp thinks of the requests of Azure's library."""
 
