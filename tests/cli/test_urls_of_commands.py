@@ -291,7 +291,8 @@ def test_a_url_is_answered_as_a_path_is(
     assert uploaded(server, f"lab/{outputs}/") == written(Path(outputs))
     if "{o}" in case:
         assert written(Path(outputs))
-    left = [file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    uploads = tmp_path / "cache" / "wandb-pull-logs-uploads"
+    left = [file.name for file in uploads.rglob("*") if file.is_file()]
     assert set(left) <= {"lock"}
     if case.startswith("set"):
         assert uploaded(server, "lab/set/").keys() == written(Path("set")).keys()

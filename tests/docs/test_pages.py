@@ -36,6 +36,7 @@ NOT_RUN = {
     "pytest -m slow -n 0 -s tests/crash/test_disk_refusals.py": "takes long",
     "pytest -m slow -n 0 tests/crash/test_written_files.py": "takes long",
     "pytest -m slow -n 0 tests/sources/trackers/test_mlflow_server.py": "takes minutes",
+    "PULL_LOGS_NODE_MODULES=node_modules pytest -m slow -n 0 -k emulator tests/snapshot tests/cli/test_urls_of_commands.py tests/sources/trackers tests/interface": "needs other programs",  # noqa: E501
     "mkdocs build --strict": "tests/docs/test_site.py does it",
     "pytest --wandb-record tests/test_report.py": "needs an account; tests/replay/test_recording.py has it with a server",  # noqa: E501
     "pytest -m slow -n 0 tests/benchmarks/test_verdict_simulations.py": "takes a quarter of an hour",
