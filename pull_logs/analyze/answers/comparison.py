@@ -490,7 +490,8 @@ def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[li
     common = found.common_end
     level: list[str] = []
     if options.at.word == "last" and common is not None:
-        level = ["--at", str(common)]
+        reached = sum((run.subject.run.last_step or 0) >= common for run in found.shown)
+        level = ["--at", str(common)] if reached > 1 else []
     elif options.at.word == "last" and options.axis == STEP and found.goal:
         seconds = shared_time(found.shown) if found.goal.metric in found.readings.metrics else None
         level = [] if seconds is None else ["--x", "_runtime", "--at", seconds]

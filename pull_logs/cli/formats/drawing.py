@@ -24,6 +24,8 @@ _PAPER = frozenset(
 """The sections that papers and pull requests show: those that compare runs, and answers to SQL."""
 
 _LEGEND = "RUNS"
+_NEAR = 0.6
+"""How similar the name of a section must be to be taken for a typing error, not for one of another answer."""
 
 
 def draw_sections(
@@ -87,6 +89,6 @@ def _chosen(sections: Sequence[Section], choice: Choice) -> Sequence[Section]:
         return [section for section in sections if not section.on_request]
     for asked in choice.sections:
         if asked not in names:
-            hint = did_you_mean(asked, names, otherwise=f"it has {', '.join(names)}")
+            hint = did_you_mean(asked, names, otherwise=f"it has {', '.join(names)}", cutoff=_NEAR)
             raise UsageError(f"this answer has no section {asked}", hint=hint)
     return [section for section in sections if section.name in choice.sections]

@@ -300,6 +300,14 @@ def test_at_most_two_questions_are_suggested_to_go_on_with() -> None:
     assert compare(runs, group_by=("lr",), best=Criterion("val/acc"), at=Position("step", 8.0))["next"] == []
 
 
+def test_a_step_that_one_run_alone_reaches_is_not_suggested() -> None:
+    short = [training(3, config={"seed": n}) for n in range(3)]
+    asked = {"best": Criterion("val/acc"), "group_by": ("lr",)}
+    one, two = training(900, config={"lr": 1}), training(900, config={"lr": 2})
+    assert compare([*short, one], **asked)["next"] == []
+    assert compare([*short, one, two], **asked)["next"] == [["--at", "899"]]
+
+
 @pytest.mark.parametrize(
     ("question", "message"),
     [

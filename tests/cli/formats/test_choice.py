@@ -84,6 +84,14 @@ def test_a_section_that_the_answer_lacks_is_refused_with_those_it_has(
         "",
         "pull-logs: error: this answer has no section RANKING; it has BUNDLE, RUNS\n",
     )
+    for asked, hint in (
+        ("bundel", "the nearest is 'BUNDLE'"),
+        ("config", "it has RUNS, SCHEMA"),
+        ("schem", "the nearest is 'SCHEMA'"),
+    ):
+        words = ("info", BUNDLE) if asked == "bundel" else ("-b", BUNDLE, "--schema", "--no-hints")
+        expected = f"pull-logs: error: this answer has no section {asked.upper()}; {hint}\n"
+        assert run(capsys, *words, "--section", asked) == (2, "", expected)
     assert run(capsys, "info", BUNDLE, "--section", "runs", "--json") == (
         2,
         "",
