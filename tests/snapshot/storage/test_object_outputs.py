@@ -20,7 +20,7 @@ import httpx
 import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED, ROOT
-from objectserver import LARGE_BODIES, SECRET, ObjectServer, every_service, lab_server
+from objectserver import LARGE_BODIES, SECRET, ObjectServer, every_service, every_service_slowly, lab_server
 
 from pull_logs.cli.main import main
 from pull_logs.errors import FileMissingError, ServerError
@@ -108,43 +108,49 @@ def before(server: ObjectServer, wanted: Callable[[str, str], bool], change: Cal
     server.fault = fault
 
 
+@every_service_slowly
 @pytest.mark.slow
 def test_a_download_is_written_to_an_object(
     server: ObjectServer, wandb: ReplayServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Reports and messages name the URL; the report is an object too; so is the archive of `sync`."""
-    words = ["-r", "acme/digits/cnn1e1s0", "-o", URL, "--report-json", "s3://lab/report.json"]
+    url = server.at("digits.wandb.zip")
+    words = ["-r", "acme/digits/cnn1e1s0", "-o", url, "--report-json", server.at("report.json")]
     shown = said(capsys, "fetch", *words)
-    assert f"{URL}: 1 run, 264 rows, " in shown
-    assert json.loads(system().cat_file("lab/report.json"))["out"] == URL
+    assert f"{url}: 1 run, 264 rows, " in shown
+    assert json.loads(server.system().cat_file("lab/report.json"))["out"] == url
     assert str(Path.cwd()) not in shown
     assert server.requests
-    assert f"{URL}: 2 runs, " in said(capsys, "sync", "-r", "acme/digits/cnn1e1s1", *words)
-    with open_bundle(URL) as bundle:
+    assert f"{url}: 2 runs, " in said(capsys, "sync", "-r", "acme/digits/cnn1e1s1", *words)
+    with open_bundle(url) as bundle:
         assert [run.path.run_id for run in bundle.runs()] == ["cnn1e1s0", "cnn1e1s1"]
-    refused = said(capsys, "fetch", *words[:2], "-o", URL, code=2)
-    assert f"'{URL}' is a bundle of another selection" in refused
+    refused = said(capsys, "fetch", *words[:2], "-o", url, code=2)
+    assert f"'{url}' is a bundle of another selection" in refused
 
 
+@every_service_slowly
 @pytest.mark.slow
 def test_a_refresh_replaces_the_object_that_it_read(
     server: ObjectServer, wandb: ReplayServer, some: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In place, or to another object or file; a set is refreshed under its prefix."""
-    upload_file(some, URL, shown=URL)
-    assert f"{URL} has these bytes already" in said(capsys, "refresh", URL)
-    assert f"{URL}: 16 runs, " in said(capsys, "refresh", URL, "--new")
-    with open_bundle(URL) as bundle, open_bundle(RECORDED) as recorded:
+    url = server.at("digits.wandb.zip")
+    upload_file(some, url, shown=url)
+    assert f"{url} has these bytes already" in said(capsys, "refresh", url)
+    assert f"{url}: 16 runs, " in said(capsys, "refresh", url, "--new")
+    with open_bundle(url) as bundle, open_bundle(RECORDED) as recorded:
         assert bundle.content_id == recorded.content_id
-    said(capsys, "refresh", URL, "-o", "s3://lab/copy.wandb.zip")
-    said(capsys, "refresh", URL, "-o", "copy.wandb.zip")
-    assert system().cat_file("lab/copy.wandb.zip") == Path("copy.wandb.zip").read_bytes()
-    assert said(capsys, "refresh", "s3://lab/none.wandb.zip", code=3) == (
-        "pull-logs: error: there is no file at 's3://lab/none.wandb.zip'\n"
+    said(capsys, "refresh", url, "-o", server.at("copy.wandb.zip"))
+    said(capsys, "refresh", url, "-o", "copy.wandb.zip")
+    assert server.system().cat_file("lab/copy.wandb.zip") == Path("copy.wandb.zip").read_bytes()
+    assert said(capsys, "refresh", server.at("none.wandb.zip"), code=3) == (
+        f"pull-logs: error: there is no file at '{server.at('none.wandb.zip')}'\n"
     )
-    said(capsys, "set", "add", "s3://lab/set/", str(some))
-    assert "every run is finished and complete" in said(capsys, "set", "refresh", "s3://lab/set/")
-    assert "is a bundle set; write: pull-logs set refresh" in said(capsys, "refresh", "s3://lab/set/", code=2)
+    said(capsys, "set", "add", server.at("set/"), str(some))
+    assert "every run is finished and complete" in said(capsys, "set", "refresh", server.at("set/"))
+    assert "is a bundle set; write: pull-logs set refresh" in said(
+        capsys, "refresh", server.at("set/"), code=2
+    )
 
 
 @pytest.mark.usefixtures("wandb")
@@ -269,6 +275,7 @@ def test_a_server_without_conditional_requests_is_asked_before_the_upload(
         upload_file(file, url, shown=url, condition=Unchanged(None))
 
 
+@every_service_slowly
 @pytest.mark.slow
 @pytest.mark.usefixtures("wandb")
 @pytest.mark.parametrize("fault", ["503", "500"])
@@ -276,42 +283,45 @@ def test_an_upload_that_fails_leaves_the_object_and_the_same_command_completes_i
     server: ObjectServer, some: Path, fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What was downloaded from W&B is kept, and not downloaded again."""
-    upload_file(some, URL, shown=URL)
-    words = ("refresh", URL, "--new", "--report-json", "report.json")
+    url = server.at("digits.wandb.zip")
+    upload_file(some, url, shown=url)
+    words = ("refresh", url, "--new", "--report-json", "report.json")
     server.fault = lambda method, _path: fault if method == "PUT" else ""
-    assert f"'{URL}' cannot be written: " in said(capsys, *words, code=5)
+    assert f"'{url}' cannot be written: " in said(capsys, *words, code=5)
     server.fault = lambda _method, _path: ""
-    assert system().cat_file("lab/digits.wandb.zip") == some.read_bytes()
+    assert server.system().cat_file("lab/digits.wandb.zip") == some.read_bytes()
     said(capsys, *words)
     report = json.loads(Path("report.json").read_text())
     assert {run["how"] for run in report["runs"]} == {"copied"}
-    with open_bundle(URL) as bundle:
+    with open_bundle(url) as bundle:
         assert len(bundle) == 16
 
 
+@every_service_slowly
 @pytest.mark.slow
 def test_a_refresh_that_is_killed_during_the_upload_leaves_the_object(
     server: ObjectServer, wandb: ReplayServer, some: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is half published, the lock is free again, and the same command completes it."""
-    upload_file(some, URL, shown=URL)
+    url = server.at("digits.wandb.zip")
+    upload_file(some, url, shown=url)
     server.waiting.clear()
     server.released.clear()
     server.fault = lambda method, _path: "wait" if method == "PUT" else ""
     environment = {**os.environ, **wandb.environment(), "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", "pull_logs", "refresh", URL, "--new", "-q"]
+    words = [sys.executable, "-m", "pull_logs", "refresh", url, "--new", "-q"]
     with subprocess.Popen(words, env=environment) as process:
         assert server.waiting.wait(100)
-        assert system().cat_file("lab/digits.wandb.zip") == some.read_bytes()
+        assert server.system().cat_file("lab/digits.wandb.zip") == some.read_bytes()
         process.send_signal(signal.SIGKILL)
     server.fault = lambda method, _path: "503" if method == "PUT" else ""
     server.released.set()
     server.fault = lambda _method, _path: ""
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
-    with open_bundle(URL) as bundle:
+    with open_bundle(url) as bundle:
         assert len(bundle) == 16
-    assert verify_bundle(URL).damages == ()
+    assert verify_bundle(url).damages == ()
     assert capsys.readouterr().out == ""
 
 
