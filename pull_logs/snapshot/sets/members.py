@@ -14,7 +14,7 @@ MOST_OPEN = 32
 """The members whose indexes are kept in memory at most."""
 
 MOST_RUNS = 30_000
-"""The runs of these members together: one has 1.5 kB in its index. A larger member is the only one."""
+"""With as many runs together, some are dropped before another is opened: a run has 1.5 kB in an index."""
 
 
 class Members:
@@ -43,10 +43,11 @@ class Members:
         with self._lock:
             found = self._open.get(name)
             if found is None:
+                # Before, so that the next one takes the memory of these.
+                while self._open and (len(self._open) >= MOST_OPEN or self._runs() >= MOST_RUNS):
+                    self._open.popitem(last=False)
                 found = self._open[name] = self._load(name, bundle_id)
             self._open.move_to_end(name)
-            while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._runs() > MOST_RUNS):
-                self._open.popitem(last=False)
             return found
 
     def _runs(self) -> int:
