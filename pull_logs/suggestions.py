@@ -114,6 +114,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {numbered(number, noun, plural)}"
 
 
+def incomplete_text(number: int, total: int) -> str:
+    """Return how many of all runs are incomplete: `1 of 16 runs is incomplete`."""
+    return f"{number:,} of {counted(total, 'run')} {numbered(number, 'is', 'are')} incomplete"
+
+
 def numbered(number: int, noun: str, plural: str = "") -> str:
     """Return a noun, or what follows a number, as the number wants it: `run` after 1, else `runs`."""
     return noun if number == 1 else plural or f"{noun}s"

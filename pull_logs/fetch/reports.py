@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pull_logs.errors import IncompleteError
 from pull_logs.fetch.outcomes import RunOutcome
 from pull_logs.runs import RunPath
+from pull_logs.suggestions import incomplete_text
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import SealReport
@@ -59,7 +60,7 @@ class DownloadReport:
             return
         first = self.incomplete[0]
         raise IncompleteError(
-            f"{len(self.incomplete)} of {len(self.runs)} runs are incomplete; the first, {first.path}:"
+            f"{incomplete_text(len(self.incomplete), len(self.runs))}; the first, {first.path}:"
             f" {first.reason}",
             hint="the others are sealed; run the same command again",
         )

@@ -351,7 +351,7 @@ async def test_a_promise_that_is_not_kept_is_said_and_strict_makes_it_an_error(t
     with pytest.raises(IncompleteError) as caught:
         await pull_from(server, tmp_path / "b.zip", strict=True)
     assert str(caught.value) == (
-        f"1 of 1 runs are incomplete; the first, acme/nano/r: {reason};"
+        f"1 of 1 run is incomplete; the first, acme/nano/r: {reason};"
         " the others are sealed; run the same command again"
     )
 

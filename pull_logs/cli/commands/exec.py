@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import Named, named_bundles
+from pull_logs.cli.spelling import source_option
 from pull_logs.errors import FileMissingError, UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ def exec_command(bundles: tuple[Named, ...], command: tuple[str, ...]) -> int:
         bundles += named_bundles(context, context.command.params[0], command[:end])
         command = command[end + 1 :]
     named = find_bundles(bundles)
+    if not named and command and source_option(command[0]) == "-b":
+        words = f"{shlex.quote(command[0])} -- {shlex.join(command[1:]) or 'COMMAND'}"
+        raise UsageError("exec has no -- before the command", hint=f"write: pull-logs exec {words}")
     if not named:
         raise click.UsageError("Missing option '-b' / '--bundle'.", ctx=context)
     if not command:

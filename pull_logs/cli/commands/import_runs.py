@@ -23,6 +23,7 @@ from pull_logs.cli.pulling import (
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 from pull_logs.sources import KINDS
+from pull_logs.suggestions import incomplete_text
 
 if TYPE_CHECKING:
     from pull_logs.sources import ImportReport
@@ -108,4 +109,4 @@ def import_command(
         click.echo(f"pull-logs: note: {inline(note)}", err=True)
     print_seal_report(seal)
     if strict and seal.incomplete:
-        raise IncompleteError(f"{len(seal.incomplete)} of {seal.runs} runs are incomplete")
+        raise IncompleteError(incomplete_text(len(seal.incomplete), seal.runs))

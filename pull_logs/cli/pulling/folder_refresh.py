@@ -15,7 +15,7 @@ from pull_logs.cli.pulling.log import PullLog
 from pull_logs.cli.sharing import check_for_sharing, write_without
 from pull_logs.errors import IncompleteError, RunNotFoundError
 from pull_logs.runs import RunPath
-from pull_logs.suggestions import counted, listed
+from pull_logs.suggestions import counted, incomplete_text, listed
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, FileSelection, Run, SealReport
@@ -78,7 +78,7 @@ def refresh_from_folders(
             )
     log.sealed(seal)
     if strict and seal.incomplete:
-        raise IncompleteError(f"{len(seal.incomplete)} of {seal.runs} runs are incomplete")
+        raise IncompleteError(incomplete_text(len(seal.incomplete), seal.runs))
 
 
 def _imported(

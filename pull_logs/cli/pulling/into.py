@@ -15,6 +15,7 @@ from pull_logs.cli.pulling.options import write_json
 from pull_logs.cli.render import output_name
 from pull_logs.cli.sharing import check_for_sharing, write_without
 from pull_logs.errors import IncompleteError
+from pull_logs.suggestions import incomplete_text
 
 if TYPE_CHECKING:
     from pull_logs.fetch import PullOptions, PullReport, Selection
@@ -124,7 +125,7 @@ def _finish(report: PullReport, reporting: Reporting) -> PullReport:
         write_json(reporting.report_json, {**report.to_json(), "out": output_name(report.out)})
     if reporting.strict and report.incomplete:
         raise IncompleteError(
-            f"{len(report.incomplete)} of {len(report.runs)} runs are incomplete",
+            incomplete_text(len(report.incomplete), len(report.runs)),
             hint="run the same command again",
         )
     return report

@@ -47,6 +47,11 @@ class ParsedFile:
     torn: str = ""
 
 
+def shown(file: Path) -> str:
+    """Return the name of a file with its folder: the files of all runs are called the same."""
+    return "/".join(file.parts[-2:])
+
+
 def parse_file(file: Path) -> ParsedFile:
     """Return the content of a file.
 
@@ -58,7 +63,7 @@ def parse_file(file: Path) -> ParsedFile:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as exc:
         raise DataError(
-            f"{file.name!r} is not UTF-8 at byte {exc.start}", hint="convert it to UTF-8"
+            f"{shown(file)!r} is not UTF-8 at byte {exc.start}", hint="convert it to UTF-8"
         ) from exc
     if file.suffix == ".json":
         return _trainer_state(file, text)
@@ -77,17 +82,19 @@ def _csv(file: Path, text: str) -> ParsedFile:
         header = next(reader, [])
         step = _step_name(file, header)
         if len(set(header)) < len(header):
-            raise DataError(f"{file.name!r}, line 1: a column is there twice", hint="give each column a name")
+            raise DataError(
+                f"{shown(file)!r}, line 1: a column is there twice", hint="give each column a name"
+            )
         for fields in reader:
             if not fields:
                 continue
             if len(fields) != len(header):
                 what = f"line {reader.line_num} has {len(fields)} fields, and the header has {len(header)}"
-                raise DataError(f"{file.name!r}, {what}", hint="repair the line, or remove it")
+                raise DataError(f"{shown(file)!r}, {what}", hint="repair the line, or remove it")
             row = {name: _value(field) for name, field in zip(header, fields, strict=True)}
             rows.append(_with_step(file, reader.line_num, row, step))
     except csv.Error as exc:
-        raise DataError(f"{file.name!r}, line {reader.line_num}: {exc}", hint="repair the line") from exc
+        raise DataError(f"{shown(file)!r}, line {reader.line_num}: {exc}", hint="repair the line") from exc
     writer = "lightning" if file.name == "metrics.csv" and step == "step" and "epoch" in header else "csv"
     return ParsedFile(rows, "keras" if step == "epoch" else writer, torn=lost if tail else "")
 
@@ -107,10 +114,10 @@ def _json_lines(file: Path, text: str) -> ParsedFile:
                 return ParsedFile(
                     rows, "json-lines", torn=f"{file.name}: line {number}: the last line is torn off"
                 )
-            raise DataError(f"{file.name!r}, {what}", hint="repair the line, or remove it") from exc
+            raise DataError(f"{shown(file)!r}, {what}", hint="repair the line, or remove it") from exc
         if not isinstance(found, dict):
             raise DataError(
-                f"{file.name!r}, line {number}: it is not a JSON object", hint="write one object per line"
+                f"{shown(file)!r}, line {number}: it is not a JSON object", hint="write one object per line"
             )
         step = step or _step_name(file, found)
         rows.append(_with_step(file, number, found, step))
@@ -122,12 +129,12 @@ def _trainer_state(file: Path, text: str) -> ParsedFile:
         state = json.loads(text)
     except ValueError as exc:
         raise DataError(
-            f"{file.name!r} is not valid JSON: {exc}", hint="take the file of another checkpoint"
+            f"{shown(file)!r} is not valid JSON: {exc}", hint="take the file of another checkpoint"
         ) from exc
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
         raise DataError(
-            f"{file.name!r} has no list `log_history`", hint="name the trainer_state.json of a checkpoint"
+            f"{shown(file)!r} has no list `log_history`", hint="name the trainer_state.json of a checkpoint"
         )
     rows = [_with_step(file, number, row, "step", "entry") for number, row in enumerate(history, 1)]
     params = state.get("trial_params")
@@ -149,7 +156,7 @@ def _step_name(file: Path, names: Sequence[str] | Mapping[str, Any]) -> str:
         if name in names:
             return name
     raise DataError(
-        f"{file.name!r} has no column with the step",
+        f"{shown(file)!r} has no column with the step",
         hint=f"name one of its columns {', '.join(STEP_NAMES[1:])}",
     )
 
@@ -167,7 +174,7 @@ def _with_step(
         step = int(step)
     if type(step) is not int:
         raise DataError(
-            f"{file.name!r}, {unit} {number}: the {name} is {step!r}, which is not a whole number",
+            f"{shown(file)!r}, {unit} {number}: the {name} is {step!r}, which is not a whole number",
             hint="repair the line, or remove it",
         )
     kept = {key: value for key, value in row.items() if key != name or name == "epoch"}

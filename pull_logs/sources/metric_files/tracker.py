@@ -17,7 +17,7 @@ from typing import Any
 from pull_logs.errors import DataError, FileMissingError
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import BundleRun
-from pull_logs.sources.metric_files.parsing import STEP_NAMES, ParsedFile, parse_file
+from pull_logs.sources.metric_files.parsing import STEP_NAMES, ParsedFile, parse_file, shown
 from pull_logs.sources.row_batches import merged_batches
 from pull_logs.sources.stored_rows import store_rows
 from pull_logs.sources.times import utc_time
@@ -104,7 +104,7 @@ def _settings(file: Path) -> dict[str, Any]:
         line = getattr(getattr(exc, "problem_mark", None), "line", None)
         where = "" if line is None else f", line {line + 1}"
         raise DataError(
-            f"{file.name!r}{where} is not plain YAML",
+            f"{shown(file)!r}{where} is not plain YAML",
             hint="remove what is not a number, a text, a list or a mapping",
         ) from exc
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from checkout import RECORDED, ROOT
 
+from pull_logs.cli.main import main
+
 BUNDLE = RECORDED
 EXEC = [sys.executable, "-m", "pull_logs", "exec", "-b", str(BUNDLE)]
 
@@ -173,3 +175,14 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once() -> None:
         out, err = process.communicate(timeout=30)
     os.close(master)
     assert (process.returncode, out, err) == (3, "2\n", "")
+
+
+def test_a_command_without_dashes_before_it_is_refused_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, written in (
+        (["a.wandb.zip", "python", "-c", "print(1)"], "a.wandb.zip -- python -c 'print(1)'"),
+        (["a.wandb.zip"], "a.wandb.zip -- COMMAND"),
+    ):
+        assert main(["exec", *words]) == 2
+        assert capsys.readouterr().err == (
+            f"pull-logs: error: exec has no -- before the command; write: pull-logs exec {written}\n"
+        )

@@ -148,7 +148,7 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
     assert (done.returncode, done.stdout, done.stderr.splitlines()[-4:]) == (0, "", table)
     reported = tmp_path / "report.json"
     done = pull_logs(*words, "--strict", "--report-json", reported, environment=server.environment())
-    error = "pull-logs: error: 1 of 2 runs are incomplete; run the same command again"
+    error = "pull-logs: error: 1 of 2 runs is incomplete; run the same command again"
     assert (done.returncode, done.stderr.splitlines()[-5:]) == (4, [*table, error])
     runs = json.loads(reported.read_text())["runs"]
     assert [(run["rows"], run["promised_rows"], run["last_step"], run["how"]) for run in runs] == [
