@@ -4,6 +4,7 @@
     python benchmarks/engine.py --runs 1000 --work D  # another size; D keeps the bundle for the next
     python benchmarks/engine.py --question export     # one question, by its title
     python benchmarks/engine.py --memory              # peak of the parent at 1,000, 10,000 and 100,000 runs
+    python benchmarks/engine.py --memory --set        # the same of bundle sets, with members of 2,000 runs
     python benchmarks/engine.py --quick               # 40 runs x 20 rows: checks that it works
 
 Each question is a process of its own, the start of Python and of its workers included; the cluster is started
@@ -18,14 +19,14 @@ import argparse
 import hashlib
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from histories import HistorySet
-from views import measured, with_empty_cache, written_bundle
+from views import measured, with_empty_cache, written_bundle, written_set
 
 MAIN = """
 import re, sys
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     with ExitStack() as stack:
         folder = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
         if options.memory:
-            _print_memory(folder, quick=options.quick)
+            _print_memory(folder, options.question or QUESTIONS, in_sets=options.set, quick=options.quick)
             return 0
         runs, rows = (40, 20) if options.quick else (options.runs, options.rows)
         bundle = written_bundle(folder, HistorySet(name="views", runs=runs, rows=rows))
@@ -82,6 +83,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
     parser.add_argument("--question", action="append", choices=QUESTIONS, metavar="TITLE", help="default all")
     parser.add_argument("--memory", action="store_true", help="measure the memory of the parent alone")
+    parser.add_argument("--set", action="store_true", help="measure memory over bundle sets")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--work", type=Path, help="keep the bundle here for the next run")
     return parser.parse_args(arguments)
@@ -138,13 +140,15 @@ def _line(
     return f"| {title} | {' | '.join(cells)} | {'yes' if len(answers) == 1 else 'NO'} |"
 
 
-def _print_memory(folder: Path, *, quick: bool) -> None:
+def _print_memory(folder: Path, titles: Iterable[str], *, in_sets: bool, quick: bool) -> None:
     """Print the peak memory of the parent of two processes, of more and more short runs."""
     sizes = (10, 40) if quick else (1_000, 10_000, 100_000)
-    bundles = [written_bundle(folder, HistorySet(name="views", runs=runs, rows=20)) for runs in sizes]
+    written = partial(written_set, size=20 if quick else 2_000) if in_sets else written_bundle
+    bundles = [written(folder, HistorySet(name="views", runs=runs, rows=20)) for runs in sizes]
     heads = [f"{runs:,} runs" for runs in sizes]
     print(f"| question, --jobs 2 | {' | '.join(heads)} |\n|---|{'---|' * len(sizes)}")
-    for title, words in QUESTIONS.items():
+    for title in titles:
+        words = QUESTIONS[title]
         at = (*words[:2], "10", *words[3:]) if "--at" in words else words
         ask = partial(_command, at, engine=["--jobs", "2"])
         peaks = [measured(with_empty_cache(folder / "cache", ask(bundle))).peak for bundle in bundles]

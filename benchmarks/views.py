@@ -34,7 +34,7 @@ from histories import HistorySet
 from measuring import PEAK
 
 from pull_logs.rows.batches import batch_from_arrow
-from pull_logs.snapshot import BundleRun, write_bundle
+from pull_logs.snapshot import BundleRun, add_bundles, open_store, write_bundle
 
 _DUCKDB = """
 import re, sys
@@ -114,6 +114,19 @@ def written_bundle(folder: Path, histories: HistorySet) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_bundle(bundle, map(partial(_run, histories), range(histories.runs)))
     return bundle
+
+
+def written_set(folder: Path, histories: HistorySet, *, size: int) -> Path:
+    """Return a bundle set with members of so many runs, which is written if it is not there."""
+    root = folder / f"{histories.runs}x{histories.rows}.set"
+    if not root.exists():
+        store = open_store(root, create=True)
+        for start in range(0, histories.runs, size):
+            member = folder / f"{histories.runs}x{histories.rows}-{start}.wandb.zip"
+            numbers = range(start, min(start + size, histories.runs))
+            write_bundle(member, map(partial(_run, histories), numbers), force=True)
+            add_bundles(store, [member])
+    return root
 
 
 def _run(histories: HistorySet, number: int) -> BundleRun:
