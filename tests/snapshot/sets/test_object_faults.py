@@ -91,7 +91,6 @@ def test_a_request_of_a_change_that_fails_loses_nothing(
     assert fail(lab, fresh, template / "given", work, fault)
 
 
-@every_service_slowly
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fault", ["lost", "reset", "cut"])
