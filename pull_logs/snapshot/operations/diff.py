@@ -6,9 +6,7 @@ The time, host and user of a download do not count as differences.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -21,7 +19,8 @@ from pull_logs.rows.cells import utf8_order
 from pull_logs.rows.diff import HistoryDiff
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.read import Bundle, Run, open_bundle, walk_runs
+from pull_logs.snapshot.operations.inputs import GivenBundle, opened_bundles
+from pull_logs.snapshot.read import Bundle, Run, walk_runs
 
 EXAMPLES = 5
 """The most cells of a run that are shown as examples of what was rewritten."""
@@ -139,9 +138,7 @@ class BundleDifference:
         return bool(self.added or self.gone or self.changed)
 
 
-def diff_bundles(
-    old: Bundle | str | os.PathLike[str], new: Bundle | str | os.PathLike[str]
-) -> BundleDifference:
+def diff_bundles(old: GivenBundle, new: GivenBundle) -> BundleDifference:
     """Compare two bundles.
 
     If nothing changed, both have the same `content_id`. The hashes in the manifests are trusted: verify
@@ -156,13 +153,8 @@ def diff_bundles(
         BundleDamagedError: A bundle is damaged.
         UnsafeFileError: A file is not a bundle, or has members that no bundle has.
     """
-    with ExitStack() as opened:
-        return _diff(
-            *(
-                bundle if isinstance(bundle, Bundle) else opened.enter_context(open_bundle(bundle))
-                for bundle in (old, new)
-            )
-        )
+    with opened_bundles((old, new)) as (before, after):
+        return _diff(before, after)
 
 
 def _diff(old: Bundle, new: Bundle) -> BundleDifference:

@@ -17,6 +17,7 @@ to a temporary folder next to DIR, which gets its name at the end.
 
 from __future__ import annotations
 
+import os
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -53,6 +54,7 @@ from pull_logs.snapshot.operations.exported_runs import (
     open_writer,
     plan_columns,
 )
+from pull_logs.snapshot.operations.inputs import GivenRuns, given_runs
 from pull_logs.snapshot.read import Run
 from pull_logs.snapshot.workers import map_runs_in_parts
 from pull_logs.snapshot.write import check_output_path, temporary_folder
@@ -86,8 +88,8 @@ class ExportReport:
 
 
 def export_runs(
-    runs: Iterable[Run],
-    out: Path,
+    runs: GivenRuns,
+    out: str | os.PathLike[str],
     *,
     to: Format,
     force: bool = False,
@@ -97,7 +99,7 @@ def export_runs(
     """Write runs as plain files.
 
     Args:
-        runs: The runs of open bundles.
+        runs: Runs of open bundles, or an open bundle for all its runs.
         out: The folder to create.
         to: The format of the files.
         force: Whether to replace `out` if it is an export; anything else is never replaced.
@@ -109,8 +111,9 @@ def export_runs(
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or a file cannot be written.
     """
+    out = Path(out)
     target = check_export_folder(out, force=force)
-    held = sorted(runs, key=lambda run: run.path)
+    held = sorted(given_runs(runs), key=lambda run: run.path)
     twice = [left.path for left, right in pairwise(held) if left.path == right.path]
     if twice:
         raise UsageError(f"run {str(twice[0])!r} is given twice")

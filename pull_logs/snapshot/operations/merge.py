@@ -16,6 +16,7 @@ merging is commutative and idempotent, to the byte, and associative as long as t
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ from pull_logs.rows.diff import HistoryDiff
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import coverage_fields, info_fields
 from pull_logs.snapshot.operations.artifact_cover import why_artifacts_not_covered
+from pull_logs.snapshot.operations.inputs import GivenBundle, opened_bundles
 from pull_logs.snapshot.operations.subset import metrics_of
 from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Bundle, Run, walk_runs
@@ -71,23 +73,34 @@ class MergeReport:
 
 
 def merge_bundles(
-    bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None = None, force: bool = False
+    bundles: Iterable[GivenBundle],
+    out: str | os.PathLike[str],
+    *,
+    prefer: Prefer | None = None,
+    force: bool = False,
 ) -> MergeReport:
     """Make one bundle of the runs of several bundles.
 
     Args:
-        bundles: The open bundles; their order matters to `prefer="first"` alone.
+        bundles: The bundles, each open or what `open_bundle` takes; their order matters to `prefer="first"`
+            alone.
         out: The bundle to write; it may be one of them, which is then closed.
         prefer: The version to take in a conflict; None makes a conflict an error.
         force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
     Raises:
-        UsageError: `out` cannot be written or must not be replaced.
+        UsageError: `out` cannot be written or must not be replaced, or `bundles` is one bundle.
+        FileMissingError: A bundle does not exist or cannot be read.
         MergeConflictError: The bundles disagree about a run and `prefer` is None; nothing is written.
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or the file cannot be written.
     """
     check_bundle_output(out, force=force)
+    with opened_bundles(bundles) as opened:
+        return _merge(opened, Path(out), prefer=prefer, force=force)
+
+
+def _merge(bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None, force: bool) -> MergeReport:
     decisions: list[_Decision] = []
     conflicts: list[str] = []
     for path, runs in _runs_by_path(bundles).items():

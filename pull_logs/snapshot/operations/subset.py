@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.rows.canonical import STEP, TIMESTAMP
+from pull_logs.snapshot.operations.inputs import GivenRuns, given_runs
 from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Run
 from pull_logs.snapshot.write import CopiedRun, SealReport, SelectedRun, check_bundle_output, write_bundle
@@ -15,7 +17,7 @@ from pull_logs.suggestions import did_you_mean
 
 
 def subset_bundle(
-    runs: Iterable[Run], out: Path, *, metrics: str | None = None, force: bool = False
+    runs: GivenRuns, out: str | os.PathLike[str], *, metrics: str | None = None, force: bool = False
 ) -> SealReport:
     """Make a bundle of runs of other bundles.
 
@@ -25,7 +27,7 @@ def subset_bundle(
     again would give the same bytes.
 
     Args:
-        runs: The runs of open bundles.
+        runs: Runs of open bundles, or an open bundle for all its runs.
         out: The bundle to write; it may be the one that the runs are from, which is then closed.
         metrics: A regular expression; a metric is kept if it is found in its name.
         force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
@@ -38,10 +40,10 @@ def subset_bundle(
         PullLogsError: The disk is full, or the file cannot be written.
     """
     check_bundle_output(out, force=force)
-    held = list(runs)
+    held = list(given_runs(runs))
     keep = None if metrics is None else _keeper(metrics, held)
     parts = (_part(run, keep) for run in held)
-    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics), read=held, force=force)
+    return write_bundle(Path(out), parts, metrics=_kept_metrics(held, metrics), read=held, force=force)
 
 
 def metrics_of(runs: Iterable[Run]) -> str | None:
