@@ -164,7 +164,13 @@ class AssertionSections(TypedDict, total=False):
     assertions: list[AssertionResult]
 
 
-class CheckpointResult(TypedDict):
+class CheckpointEnd(TypedDict, total=False):
+    """The last position on the axis of a checkpoint that is after the end of its run."""
+
+    axis_end: Number
+
+
+class CheckpointResult(CheckpointEnd):
     """A checkpoint with the metrics of its run at its step.
 
     Attributes:

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.questions import Checkpoint, HistoryQuery, Subject, is_internal
-from pull_logs.analyze.results import BestCheckpoint, CheckpointResult
+from pull_logs.analyze.results import BestCheckpoint, CheckpointEnd, CheckpointResult
 from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
 from pull_logs.frames import Column, Floats, History, Steps, names_of, open_frames
-from pull_logs.rows.canonical import STEP, spell
+from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.suggestions import counted, joined
 
 STEP_AXES = ("trainer/global_step", "train/global_step")
@@ -46,10 +46,13 @@ class CheckpointPosition:
     Attributes:
         axis: The column on which its step or epoch was looked up.
         until: The `_step` of the last row at or before it; None where there is none.
+        end: The last position on the axis, if the checkpoint is further after it than rows of the run are
+            apart, so that the history that was read may not be all of it.
     """
 
     axis: str
     until: int | None
+    end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,13 @@ def position_of(frame: History, checkpoint: Checkpoint) -> CheckpointPosition | 
         key = checkpoint.step_key.rpartition(".")[2].rpartition(":")[2]
         axis = _first_axis(frame, [*STEP_AXES, key])
         values: Axis = frame.steps if axis is None else _filled(frame.column(axis))
-        return CheckpointPosition(axis or STEP, _last_at_most(values, frame.steps, checkpoint.step))
+        return _position(axis or STEP, values, frame.steps, checkpoint.step)
     if checkpoint.epoch is None:
         return None
     axis = _first_axis(frame, EPOCH_AXES)
     if axis is None:
         return None
-    until = _last_at_most(_filled(frame.column(axis)), frame.steps, checkpoint.epoch)
-    return CheckpointPosition(axis, until)
+    return _position(axis, _filled(frame.column(axis)), frame.steps, checkpoint.epoch)
 
 
 def checkpoint_steps(frame: History, subject: Subject) -> list[int | None]:
@@ -109,6 +111,19 @@ def _filled(column: Column) -> Floats:
     values, present = column.numbers()
     rows = np.maximum.accumulate(np.where(present, np.arange(len(present)), -1))
     return np.where(rows < 0, np.nan, values[rows]) if len(rows) else values
+
+
+def _position(axis: str, values: Axis, steps: Steps, wanted: float) -> CheckpointPosition:
+    return CheckpointPosition(axis, _last_at_most(values, steps, wanted), _end_before(values, wanted))
+
+
+def _end_before(axis: Axis, wanted: float) -> float | None:
+    """Return the last position on an axis if another one is further after it than any two are apart."""
+    reached = np.unique(axis[np.isfinite(axis)])
+    if not len(reached):
+        return None
+    apart = max(1, np.diff(reached).max(initial=0))
+    return float(reached[-1]) if wanted - reached[-1] > apart else None
 
 
 def _last_at_most(axis: Axis, steps: Steps, limit: float) -> int | None:
@@ -237,12 +252,17 @@ def read_checkpoints(
             "step_key": checkpoint.step_key or None,
             "epoch_key": checkpoint.epoch_key or None,
             "axis": position.axis if position is not None else None,
+            **_end_of(position),
             "at": {name: cell for name, found in at.items() if (cell := found[index][0]) is not None},
             "at_step": {name: step for name, found in at.items() if (step := found[index][1]) is not None},
             "final": final,
         }
         for index, (checkpoint, position) in enumerate(zip(checkpoints, positions, strict=True))
     ]
+
+
+def _end_of(position: CheckpointPosition | None) -> CheckpointEnd:
+    return {} if position is None or position.end is None else {"axis_end": canon_number(position.end)}
 
 
 def progress_of(checkpoint: Checkpoint) -> tuple[float, float]:
@@ -312,6 +332,15 @@ def _notes(entries: Sequence[CheckpointResult]) -> Iterable[str]:
         yield (
             f"{counted(len(unplaced), 'checkpoint')} {verb} no step and no epoch that {whose} run logged,"
             f" so {show} final values only: {unplaced[0]['file']!r}{' ...' if unplaced[1:] else ''}"
+        )
+    late = [entry for entry in entries if "axis_end" in entry]
+    if late:
+        first = late[0]
+        where = first["step"] if first["step"] is not None else f"epoch {first['epoch']}"
+        yield (
+            f"{counted(len(late), 'checkpoint')} {'are' if late[1:] else 'is'} after the last row of"
+            f" {'their runs' if late[1:] else 'its run'}, whose values are shown: {first['file']!r} is at"
+            f" {where}, the run ends at {first['axis_end']}; if it went on, `pull-logs refresh` gets its rows"
         )
     axes = dict.fromkeys(axis for entry in entries if (axis := entry["axis"]) not in (None, STEP))
     if axes:

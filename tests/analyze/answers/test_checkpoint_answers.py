@@ -122,6 +122,44 @@ def test_a_checkpoint_that_tells_nothing_the_run_logged_has_final_values_alone()
     )
 
 
+@pytest.mark.parametrize(
+    ("steps", "checkpoint", "end"),
+    [
+        (range(5), 4, None),
+        (range(5), 5, None),  # saved after the last step
+        (range(5), 6, 4),
+        (range(0, 500, 100), 500, None),  # not every step is logged
+        (range(0, 500, 100), 501, 400),
+        ([3], 4, None),
+        ([3], 5, 3),
+        ([-9, -3], 0, None),
+    ],
+)
+def test_a_checkpoint_after_the_end_of_its_run_is_reported(
+    steps: Sequence[int], checkpoint: int, end: int | None
+) -> None:
+    rows = [{"_step": step, "loss": step} for step in steps]
+    found = compare_checkpoints([subject(rows, at(checkpoint))])
+    assert found.checkpoints[0].get("axis_end") == end
+    expected = (
+        f"1 checkpoint is after the last row of its run, whose values are shown: 's{checkpoint}.pt' is at"
+        f" {checkpoint}, the run ends at {end}; if it went on, `pull-logs refresh` gets its rows"
+    )
+    assert found.notes == (() if end is None else (expected,))
+    assert found.checkpoints[0]["at"] == {"loss": steps[-1]}
+
+
+def test_checkpoints_after_the_end_are_found_on_the_axis_of_each() -> None:
+    rows = [{"_step": step, "trainer/global_step": 10 * step, "epoch": step / 2} for step in range(5)]
+    late = (at(70, key="global_step"), Checkpoint(file="e.pt", epoch=9), Checkpoint(file="f.pt", epoch=3))
+    found = compare_checkpoints([subject(rows, at(50, key="global_step"), *late)])
+    assert [entry.get("axis_end") for entry in found.checkpoints] == [None, 40, None, 2]
+    assert found.notes[-2] == (
+        "2 checkpoints are after the last row of their runs, whose values are shown: 's70.pt' is at 70, the"
+        " run ends at 40; if it went on, `pull-logs refresh` gets its rows"
+    )
+
+
 def test_a_history_is_read_once_whatever_the_number_of_its_checkpoints() -> None:
     rows = [{"_step": step, "val/loss": 1 / (step + 1), "lr": 0.1} for step in range(400)]
     one, many = subject(rows, at(3)), subject(rows, *(at(step) for step in range(300)))
