@@ -30,12 +30,14 @@ def _refuse_other_files(given: Mapping[str, Any]) -> None:
         UsageError: There is one.
     """
     from pull_logs.cli.spelling import source_option
+    from pull_logs.snapshot.format import BUNDLE_ENDING
 
     for word in map(str, given["bundles"]):
         if source_option(word) == "-c" and _is_file(word):
             raise UsageError(f"{word!r} is not a bundle", hint=f"write: -c {shlex.quote(word)}")
     for word in given["checkpoints"]:
-        if source_option(word) == "-b" and _is_file(word):
+        # Some programs save checkpoints as `.zip`.
+        if word.endswith(BUNDLE_ENDING) and _is_file(word):
             raise UsageError(f"{word!r} is not a checkpoint", hint=f"write: -b {shlex.quote(word)}")
     for word in given["runs"]:
         if _is_file(word):
