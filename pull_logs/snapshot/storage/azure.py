@@ -20,7 +20,7 @@ def open_ranges(target: StoredObject) -> ObjectRanges:
     """
     from azure.core import MatchConditions
     from azure.core.exceptions import ResourceModifiedError
-    from fsspec.asyn import sync
+    from fsspec import asyn
 
     system = target.system
     with target.errors():
@@ -38,7 +38,7 @@ def open_ranges(target: StoredObject) -> ObjectRanges:
 
     def read(start: int, stop: int) -> bytes:
         with suppress(ResourceModifiedError):
-            data: bytes = sync(system.loop, request, start, stop)
+            data: bytes = asyn.sync(system.loop, request, start, stop)
             return data
         system.info(target.path)  # raises another error if there is none of another version either
         raise replaced_while_read(target.shown)
