@@ -1,7 +1,7 @@
 """Object storage and other URLs, through fsspec: `https://`, `s3://`, `gs://`, `az://`.
 
 systems   the file system of a URL, with the credentials of its own ecosystem
-errors    the only target where errors of fsspec and its libraries become our own
+errors    where the errors of fsspec and its libraries become our own
 s3        uploads to S3 with a condition
 google    what is requested of Google storage without gcsfs's own functions
 azure     what is requested of Azure storage with a condition
