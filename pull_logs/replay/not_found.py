@@ -90,10 +90,7 @@ def files_missing(
     """
     near = _near(names[0], files)
     if pointers is None:
-        command = (
-            f"pull-logs fetch -r {shlex.quote(str(path))} --files {shlex.quote(names[0])} -o more.wandb.zip"
-        )
-        hint = f"`{command}` downloads it, to be merged into this bundle"
+        hint = _download_hint(path, f"--files {shlex.quote(names[0])}", "it")
     else:
         command = f"pull-logs import RUN_DIR --files {shlex.quote(names[0])}"
         left = f"; the bundle lacks those of {pointers}" if pointers else ""
@@ -103,13 +100,18 @@ def files_missing(
     )
 
 
+def _download_hint(path: RunPath, option: str, what: str) -> str:
+    """Return the advice to download what a bundle lacks of a run."""
+    command = f"pull-logs fetch -r {shlex.quote(str(path))} {option} -o more.wandb.zip"
+    return f"`{command}` downloads {what}, to be merged into this bundle"
+
+
 def console_missing(path: RunPath, *, subject: str, imported: bool) -> NotFoundError:
     """Return the error for a console log that was requested of a bundle without any."""
     if imported:
         hint = "`pull-logs import RUN_DIR -o more.wandb.zip` copies that of a run folder which has one"
     else:
-        command = f"pull-logs fetch -r {shlex.quote(str(path))} --console -o more.wandb.zip"
-        hint = f"`{command}` downloads that of the run, to be merged into this bundle"
+        hint = _download_hint(path, "--console", "that of the run")
     return NotFoundError(f"{subject} no console logs", hint=hint)
 
 
@@ -118,8 +120,7 @@ def artifacts_missing(path: RunPath, *, subject: str, imported: bool) -> NotInBu
     if imported:
         hint = "`pull-logs import RUN_DIR --artifacts logged -o more.wandb.zip` copies those of a run folder"
     else:
-        command = f"pull-logs fetch -r {shlex.quote(str(path))} --artifacts all -o more.wandb.zip"
-        hint = f"`{command}` downloads those of the run, to be merged into this bundle"
+        hint = _download_hint(path, "--artifacts all", "those of the run")
     return NotInBundleError(f"{subject} no artifacts", hint=hint)
 
 
